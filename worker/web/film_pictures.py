@@ -24,7 +24,7 @@ from worker.web.film import film_of, tools_of
 from worker.web.looks import looked
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
-from worker.web.pictures.faults import BUSY, NO_BUNDLE, NO_MAP
+from worker.web.pictures.faults import BUSY, NO_BUNDLE, NO_MAP, no_picture
 from worker.web.pictures.film_pictures import FilmPictures, Scorer
 from worker.web.pictures.values import SpooledFilm
 
@@ -103,6 +103,21 @@ def network_input(ask: Ask) -> Response:
     return _png(ask, asked, lambda: asked.pictures.input_image(asked.film, scorer).png, scorer)
 
 
+def _in_place(answer: Callable[[Ask], Response]) -> Callable[[Ask], Response]:
+    """A hundred requests of one browser are refused to it, and not to others."""
+
+    def answered(ask: Ask) -> Response:
+        places, whose = tools_of(ask).places, ask.browser
+        if not places.enter(whose):
+            return _no_picture(no_picture(BUSY))
+        try:
+            return answer(ask)
+        finally:
+            places.leave(whose)
+
+    return answered
+
+
 def _asked(ask: Ask) -> _Asked:
     view, tools = film_of(ask), tools_of(ask)
     return _Asked(view=view, pictures=tools.pictures, film=tools.spooled(view))
@@ -173,7 +188,7 @@ def _look(ask: Ask) -> Look:
 
 
 PAGES = tuple(
-    Page(path=f"/film/{{id:int}}/{path}", least=WebRole.VIEWER, answer=answer, part=True)
+    Page(path=f"/film/{{id:int}}/{path}", least=WebRole.VIEWER, answer=_in_place(answer), part=True)
     for path, answer in (
         ("picture.png", picture),
         ("picture.json", about_picture),

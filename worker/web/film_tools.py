@@ -1,7 +1,7 @@
 """What the page of a film does beyond asking the database; each is handed in by whoever reads the settings."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -14,7 +14,11 @@ from worker.errors import WrongState
 from worker.instances import InstanceView, TakenBack
 from worker.web.pictures.film_pictures import FilmPictures
 from worker.web.pictures.values import SpooledFilm
+from worker.web.turns import Places
 
+MOST_PICTURES, OF_ONE = 24, 6
+"""Requests for pictures and maps that wait or are answered: in all, and of one browser, which has six connections to a
+site over HTTP/1.1. A child has room for those of two browsers, and for more."""
 ONE_AT_A_TIME = Lock()
 """A replay opens a network of its own: two at once would take the memory of two."""
 
@@ -30,6 +34,8 @@ class FilmTools:
     pictures: FilmPictures
     path_of: Callable[[str], Path]
     """Of the received film of a digest, in the spool."""
+    places: Places = field(default_factory=lambda: Places(most=MOST_PICTURES, of_one=OF_ONE))
+    """For requests of pictures."""
     viewer: str = ""
     """URL of the site's own viewer, with {study}; "" for none."""
 

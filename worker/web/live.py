@@ -24,23 +24,23 @@ STREAM_SECONDS = 300.0
 def events(ask: Ask) -> Response:
     """Server-sent events named `changed`."""
     changes = ask.site.changes
-    if not changes.enter():
+    if not changes.enter(ask.browser):
         return PlainTextResponse("too many open pages are told of changes: this one asks by itself", 503)
-    return _Stream(changes)
+    return _Stream(changes, ask.browser)
 
 
 class _Stream(StreamingResponse):
     """Leaves its place however it ends, also where it never began."""
 
-    def __init__(self, changes: Changes) -> None:
+    def __init__(self, changes: Changes, whose: str | None) -> None:
         super().__init__(_lines(changes), media_type="text/event-stream")
-        self._changes = changes
+        self._changes, self._whose = changes, whose
 
     async def __call__(self, *connection: object) -> None:
         try:
             await super().__call__(*connection)  # type: ignore[arg-type]
         finally:
-            self._changes.leave()
+            self._changes.leave(self._whose)
 
 
 async def _lines(changes: Changes) -> AsyncIterator[str]:

@@ -29,6 +29,11 @@ class Ask:
         return self.visit.person.actor
 
     @property
+    def browser(self) -> str | None:
+        """One session of a person, for limits of what one may take; None where nobody signs in and all are one."""
+        return self.visit.csrf if self.visit.signed_in else None
+
+    @property
     def of_htmx(self) -> bool:
         """Whether a part of the page is wanted, and not the whole."""
         return self.request.headers.get("hx-request") == "true"

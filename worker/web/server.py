@@ -5,6 +5,7 @@ import socket
 import ssl
 
 import uvicorn
+from anyio.to_thread import current_default_thread_limiter
 from starlette.types import ASGIApp
 
 from dicom_gateway.tls import Followed
@@ -18,6 +19,14 @@ KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 3
 MOST_REQUESTS = 256
 """At once, live updates of open pages among them; the next is told 503."""
+THREADS = 64
+"""In which pages are answered. 24 at most are held by worklists (`worklist_views`), 24 by pictures (`film_tools`)."""
+
+
+class _Server(uvicorn.Server):
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        current_default_thread_limiter().total_tokens = THREADS
+        await super().serve(sockets)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -58,7 +67,7 @@ def server(app: ASGIApp, tls: Followed | None = None) -> uvicorn.Server:
         timeout_graceful_shutdown=STOP_SECONDS,
         ssl_context_factory=(lambda *_: following(tls)) if tls else None,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 def run(server: uvicorn.Server, listener: socket.socket) -> None:

@@ -10,12 +10,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from worker.audit.actions import Action
 from worker.db.session import reading
 from worker.db.tables import audit_event
+from worker.web.turns import Places
 
 log = logging.getLogger("xrayq.web")
 
 LOOK_SECONDS = 2.0
 MOST_STREAMS = 128
 """At once. The next is told 503; its page asks every 30 s by itself, as all do."""
+OF_ONE = 8
+"""Streams of one browser: over HTTP/1.1 it opens six connections to a site in all."""
 NEWEST = (
     select(audit_event.c.id)
     .where(audit_event.c.action != Action.FILM_VIEWED)
@@ -31,7 +34,7 @@ class Changes:
     def __init__(self, database: Engine) -> None:
         self._database = database
         self._lock = threading.Lock()
-        self._streams, self._looks = 0, False
+        self._streams, self._looks = Places(most=MOST_STREAMS, of_one=OF_ONE), False
         self._number, self._looked_at = 0, -LOOK_SECONDS
 
     @property
@@ -51,26 +54,25 @@ class Changes:
         self._looked_at = begun
         return self._number
 
-    def enter(self) -> bool:
-        """Whether there is room for one more stream."""
+    def enter(self, whose: str | None) -> bool:
+        """Whether there is room for one more stream of this browser (`Ask.browser`)."""
         with self._lock:
-            if self._streams >= MOST_STREAMS:
+            if not self._streams.enter(whose):
                 return False
-            self._streams += 1
             if not self._looks:
                 self._looks = True
                 threading.Thread(target=self._keep_looking, name="changes", daemon=True).start()
         return True
 
-    def leave(self) -> None:
+    def leave(self, whose: str | None) -> None:
         with self._lock:
-            self._streams -= 1
+            self._streams.leave(whose)
 
     def _keep_looking(self) -> None:
         pause = threading.Event()
         while True:
             with self._lock:
-                if not self._streams:
+                if not self._streams.taken:
                     self._looks = False
                     return
             try:

@@ -17,15 +17,21 @@ from worker.web.looks import looked
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import go_to
+from worker.web.turns import Busy
 from worker.web.worklist_films import MOST_FILMS, films_of
 from worker.web.worklist_filters import LIVE, ORDERS, Filters, is_uid, saved_views
+
+BUSY = "Too many lists are asked for now, or this one takes long: try again in a moment, with fewer days or filters."
 
 
 def worklist(ask: Ask) -> Response:
     """The films, or only their rows where htmx asks for them."""
     filters = Filters.of(ask.request.query_params)
     now = datetime.now(ask.site.options.zone)
-    rows = _rows(ask, filters, now)
+    try:
+        rows = _rows(ask, filters, now)
+    except Busy:  # a page that refreshes itself keeps the rows that it has
+        return ask.site.page("fault.html", ask, status=503, text=BUSY, code=503)
     again = ask.request.headers.get("hx-history-restore-request") == "true"
     if ask.of_htmx and not again:
         answer = HTMLResponse(rows)
@@ -79,7 +85,7 @@ def search(ask: Ask) -> Response:
 
 
 def _rows(ask: Ask, filters: Filters, now: datetime) -> str:
-    """Nothing in them is of one person but what is hidden, so whoever sees the same films shares them."""
+    """Nothing in them is of one person but what is hidden, so whoever sees the same films shares them. Raises Busy."""
     site = ask.site
     # What a person does is seen at once; what refreshes itself may be as old as the last look.
     refreshed = ask.request.headers.get("hx-source", "").startswith("section")

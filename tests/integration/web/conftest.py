@@ -29,10 +29,11 @@ class OneVisitor:
 
     def __init__(self) -> None:
         self.person: Person | None = Person(name="alex", role=WebRole.ADMIN)
+        self.csrf = CSRF
 
     def visit(self, request: Request) -> Visit | None:
         del request
-        return Visit(person=self.person, csrf=CSRF) if self.person else None
+        return Visit(person=self.person, csrf=self.csrf) if self.person else None
 
 
 @pytest.fixture

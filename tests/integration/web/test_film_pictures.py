@@ -1,36 +1,39 @@
 """Pictures of a film as a browser gets them: the service's own, none without a look, words where there is none."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from threading import Event
 from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import Engine, insert, select, text, update
 from starlette.testclient import TestClient
 
-from dicom_gateway.display import Look
+from dicom_gateway.display import AS_SENT, Look
 from dicom_gateway.local import store_file
 from dicom_gateway.options import Received
 from dicom_gateway.spool import Spool
 from dicom_gateway.windows import Window
 from model.bundle import REFERENCE, load
 from tests.integration.monitoring.test_labels import film
-from tests.integration.web.conftest import CSRF, OneVisitor
+from tests.integration.web.conftest import CSRF, OneVisitor, sqlite_alone
 from tests.integration.web.test_film import events_of
 from tests.integration.web.test_reading import drawn
 from tests.phantoms import chest_pixels, write_film
+from tests.services import wait_until
 from worker.bundles.replay import Replayed, Tolerance
 from worker.db.session import writing
 from worker.db.tables import instance, sent_object, truth
 from worker.instances import InstanceView, TakenBack, scores_of
 from worker.monitoring.readings import HIDDEN
 from worker.web.app import application
-from worker.web.film_tools import FilmTools
+from worker.web.film_tools import OF_ONE, FilmTools
 from worker.web.people import Person, WebRole
 from worker.web.pictures.film_pictures import FilmPictures, Scorer
-from worker.web.pictures.values import SpooledFilm
+from worker.web.pictures.values import FilmPicture, SpooledFilm
 from worker.web.site import Site, WebOptions
 
 BUNDLE = load(REFERENCE)
@@ -157,6 +160,33 @@ def test_what_no_viewer_asks_for_is_refused(browser: TestClient, key: int) -> No
     windows = ("centre=1", "width=1", "centre=nan&width=1", "centre=1&width=0")
     for query in ("side=15", "side=99999", "side=x", *windows):
         assert browser.get(f"/film/{key}/picture.png?{query}").status_code == 400, query
+
+
+@sqlite_alone
+def test_one_browser_takes_no_more_than_its_share(
+    browser: TestClient, doors: OneVisitor, pictures: FilmPictures, key: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = Event()
+    draw = pictures.picture
+
+    def slow_picture(film: SpooledFilm, *, side: int | None = None, look: Look = AS_SENT) -> FilmPicture:
+        assert side == 100 or held.wait(60)
+        return draw(film, side=side, look=look)
+
+    monkeypatch.setattr(pictures, "picture", slow_picture)
+    at = f"/film/{key}/picture.png?side="
+    with ThreadPoolExecutor(OF_ONE + 3) as threads:
+        try:
+            asked = [threads.submit(browser.get, f"{at}{200 + number}") for number in range(OF_ONE + 3)]
+            wait_until(lambda: sum(one.done() for one in asked) == 3, 30, "three to be sent away")
+            assert browser.get(f"{at}100").status_code == 503
+            doors.csrf = "token-of-another-browser"
+            assert browser.get(f"{at}100").status_code == 200
+        finally:
+            held.set()
+        assert sorted(one.result(30).status_code for one in asked) == [200] * OF_ONE + [503] * 3
+    doors.csrf = CSRF
+    assert browser.get(f"{at}100").status_code == 200
 
 
 def test_no_picture_without_a_look_in_the_trail(browser: TestClient, database: Engine, key: int) -> None:

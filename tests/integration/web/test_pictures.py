@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import cv2
@@ -35,8 +36,9 @@ from tests.unit.worker.receiving.test_same_picture import in_mid_film
 from worker.demo import CHEST, sample_path
 from worker.errors import NoPicture, NotFound
 from worker.scoring.decoding import decode_film
-from worker.web.pictures.film_pictures import CHILDREN, FilmPictures, Scorer
-from worker.web.pictures.values import FilmPicture, SpooledFilm
+from worker.web.pictures import film_pictures
+from worker.web.pictures.film_pictures import CHILDREN, MAP_SIDE, FilmPictures, Scorer
+from worker.web.pictures.values import FilmPicture, MapLayer, SpooledFilm
 
 MEMORY, PIXELS = 2 << 30, 64 << 20
 BUNDLE = load(REFERENCE)
@@ -276,7 +278,34 @@ def test_a_film_that_hangs_is_given_up(hanging: SpooledFilm, tmp_path: Path) -> 
         pictures.close()
 
 
-def reason(asked: "Future[FilmPicture]") -> str:
+def test_maps_wait_for_each_other_and_are_no_larger_than_a_screen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are drawn in the process of all pages: one is, one waits, and who comes beside those shall come again."""
+    film = spooled(write_film(tmp_path, pixels=chest_pixels(600, 500).repeat(5, axis=0).repeat(5, axis=1)))
+    pictures, held = made(waiting=1), Event()
+    try:
+        whole = pictures.map(film, SCORER, "covid19")
+        assert (whole.rows, whole.columns) == (MAP_SIDE, 833)
+        assert opened(whole.png).shape == (MAP_SIDE, 833, 4)
+
+        def slow_layer(heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+            assert held.wait(60)
+            return layer(heat)
+
+        monkeypatch.setattr(film_pictures, "layer", slow_layer)
+        with ThreadPoolExecutor(4) as threads:
+            asked = [threads.submit(pictures.map, film, SCORER, "covid19") for _ in range(4)]
+            try:
+                wait_until(lambda: sum(one.done() for one in asked) == 2, 30, "two to be sent away")
+            finally:
+                held.set()
+            assert sorted(reason(one) for one in asked) == ["", "", "busy", "busy"]
+    finally:
+        pictures.close()
+
+
+def reason(asked: "Future[FilmPicture] | Future[MapLayer]") -> str:
     """Why there is no picture, "" where there is one."""
     error = asked.exception(timeout=60)
     assert error is None or isinstance(error, NoPicture)

@@ -1,25 +1,34 @@
 """The worklist: who stands first, what filters and a search find, and what a blind reader does not learn."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
+from threading import Event
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, insert, update
 from starlette.testclient import TestClient
 
 from tests.integration.monitoring.test_labels import film
-from tests.integration.web.conftest import CSRF, OneVisitor
+from tests.integration.web.conftest import CSRF, OneVisitor, sqlite_alone
 from tests.integration.web.test_film import events_of
 from tests.integration.web.test_reading import drawn
+from tests.services import wait_until
 from worker.audit import trail
 from worker.audit.actions import Action
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import writing
 from worker.db.tables import instance, truth
 from worker.monitoring.readings import HIDDEN
-from worker.web import watching
+from worker.web import watching, worklist, worklist_views
 from worker.web.people import Person, WebRole
+from worker.web.site import Site
+from worker.web.turns import Busy
 from worker.web.watching import Changes
+from worker.web.worklist_films import WorklistPage, films_of
+from worker.web.worklist_filters import Filters
 
 
 def shown(browser: TestClient, path: str = "/") -> list[int]:
@@ -97,11 +106,64 @@ def test_a_search_puts_no_number_and_no_uid_into_a_url(browser: TestClient, data
     assert browser.post("/search", data={"text": "A 17"}).status_code == 403
 
 
+@sqlite_alone
+def test_a_slow_view_holds_up_no_other(browser: TestClient, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, held = Event(), Event()
+
+    def slow_films(connection: Any, filters: Filters, *others: Any) -> WorklistPage:
+        if filters.flag == "any":
+            begun.set()
+            assert held.wait(60)
+        return films_of(connection, filters, *others)
+
+    monkeypatch.setattr(worklist, "films_of", slow_films)
+    monkeypatch.setattr(worklist_views, "SECONDS", 0.2)
+    with ThreadPoolExecutor(4) as threads:
+        try:
+            slow = threads.submit(browser.get, "/?flag=any")
+            assert begun.wait(30)
+            assert threads.submit(browser.get, "/").result(30).status_code == 200
+            second = threads.submit(browser.get, "/?flag=any").result(30)
+            assert (second.status_code, worklist.BUSY in second.text) == (503, True)
+        finally:
+            held.set()
+        assert slow.result(30).status_code == 200
+    assert browser.get("/?flag=any").status_code == 200
+
+
+def test_views_that_are_made_are_bounded() -> None:
+    """Three are made, others wait for their turn, and who comes beside those is sent away; a fault is not kept."""
+    views, held = worklist_views.Views(), Event()
+    made: list[int] = []
+
+    def make(number: int) -> str:
+        made.append(number)
+        assert held.wait(60)
+        if number == 0:
+            raise ValueError
+        return str(number)
+
+    with ThreadPoolExecutor(worklist_views.ASKING + 5) as threads:
+        try:
+            asked = [threads.submit(views.get, key, partial(make, key)) for key in range(worklist_views.ASKING + 5)]
+            wait_until(lambda: sum(isinstance(one.done() and one.exception(), Busy) for one in asked) >= 5)
+            assert len(made) == worklist_views.AT_ONCE
+        finally:
+            held.set()
+    assert sum(isinstance(one.exception(), ValueError) for one in asked) == made.count(0)
+    assert views.get(0, lambda: "again") == "again"
+
+
 def test_streams_are_bounded(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "MOST_STREAMS", 2)
+    monkeypatch.setattr(watching, "MOST_STREAMS", 3)
+    monkeypatch.setattr(watching, "OF_ONE", 2)
     changes = Changes(database)
-    assert [changes.enter() for _ in range(3)] == [True, True, False]
-    changes.leave()
-    assert changes.enter()
-    changes.leave()
-    changes.leave()
+    asked = [changes.enter(whose) for whose in ("first", "first", "first", "second", "third")]
+    assert asked == [True, True, False, True, False]
+    changes.leave("first")
+    assert changes.enter("third")
+    for whose in ("first", "second", "third"):
+        changes.leave(whose)
+    assert [changes.enter(None) for _ in range(4)] == [True, True, True, False], "where nobody signs in, all are one"
+    for _ in range(3):
+        changes.leave(None)

@@ -3,8 +3,9 @@
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from typing import ParamSpec, TypeVar
@@ -22,16 +23,19 @@ from worker.web.pictures import child
 from worker.web.pictures.faults import BUSY, NO_BUNDLE, NO_MAP, no_picture, of_child
 from worker.web.pictures.png import to_png
 from worker.web.pictures.values import FilmPicture, InputPicture, MapLayer, Seen, SpooledFilm
+from worker.web.turns import Busy, Turns
 
 log = logging.getLogger("xrayq.web")
 
 CHILDREN = 2
 """A film that hangs until its time is over holds up half of the others."""
-WAITING = 8
+WAITING = 16
 KEPT_BYTES = 128 << 20
 """Of decoded films in a child: eight of 8 million pixels."""
 DRAWN_BYTES = 12
 """For each pixel of a film while it is drawn, beside what decoding takes: two grey values as float32, and the file."""
+MAP_SIDE = 1000
+"""Pixels: a map is smooth, and a browser enlarges it as well as we could."""
 KEPT_MAPS = 64
 """Films whose maps are kept: of all findings together they take less than a kilobyte."""
 Given = ParamSpec("Given")
@@ -64,11 +68,14 @@ class FilmPictures:
         Args:
             memory_bytes: address space of each child, for decoding; what it keeps and draws comes on top of it.
             max_pixels: largest rows x columns that is decoded.
-            seconds: for one film, and as long for its turn before.
+            seconds: for one film, and as long for each turn before.
             reduce: whether JPEG 2000 films are decoded at a lower resolution where they are shown small, as for scores.
-            waiting: how many may wait for a child, beside the one it works for; who comes then is told that it is busy.
+            waiting: how many may wait for a child, beside the one it works for, and as many for a map; who comes then
+                is told that it is busy.
         """
         self._seconds = seconds
+        # Maps are drawn in this process, beside all pages: sixty at once took 2 GB and held pages up for 7 s.
+        self._map_turns = Turns(waiting=waiting, seconds=seconds)
         self._reduce = reduce
         self._limits = child.Limits(max_pixels=max_pixels, kept_bytes=KEPT_BYTES)
         self._networks = Networks(find_bundle)
@@ -96,10 +103,10 @@ class FilmPictures:
         return InputPicture(png=to_png(image), size=image.shape[0])
 
     def map(self, film: SpooledFilm, scorer: Scorer, finding: str, *, side: int | None = None) -> MapLayer:
-        """Where a finding's logit came from, as large as the `picture` of this side.
+        """Where a finding's logit came from, as large as the `picture` of this side, and MAP_SIDE at most.
 
         Raises:
-            NoPicture: NO_MAP where the network's head tells none.
+            NoPicture: NO_MAP where the network's head tells none, BUSY.
             NotFound: the network knows no such finding.
         """
         seen, maps = self._film_maps(film, scorer)
@@ -107,11 +114,13 @@ class FilmPictures:
             evidence = maps.evidence(finding)
         except ValueError:
             raise NotFound("the network that scored this film knows no such finding") from None
-        heat = placed(evidence, maps.lattice, *shape_of((seen.rows, seen.columns), seen.aspect, side))
+        rows, columns = shape_of((seen.rows, seen.columns), seen.aspect, min(side or MAP_SIDE, MAP_SIDE))
+        with _has(self._map_turns):
+            png = to_png(layer(placed(evidence, maps.lattice, rows, columns)))
         return MapLayer(
-            png=to_png(layer(heat)),
-            rows=heat.shape[0],
-            columns=heat.shape[1],
+            png=png,
+            rows=rows,
+            columns=columns,
             finding=finding,
             most=float(evidence.max()),
             strongest=max(float(maps.evidence(name).max()) for name in maps.findings),
@@ -130,9 +139,10 @@ class FilmPictures:
         network = self._network(scorer)
         if network.maps is None:
             raise no_picture(NO_MAP)
-        seen = self._seen(film, network)
+        seen = self._seen(film, network)  # before our turn: a film that hangs holds up no map of another
         try:
-            (maps,) = network.maps.of(seen.image[None, None])
+            with _has(self._map_turns):
+                (maps,) = network.maps.of(seen.image[None, None])
         except EngineError as error:
             raise no_picture(NO_MAP) from error
         with self._maps_lock:
@@ -157,17 +167,8 @@ class FilmPictures:
     ) -> Answer:
         """A film goes to the same child each time: it may have kept it."""
         one = self._children[int(film.digest[:8], 16) % len(self._children)]
-        if not one.places.acquire(blocking=False):
-            raise no_picture(BUSY)
-        try:
-            if not one.turn.acquire(timeout=self._seconds):
-                raise no_picture(BUSY)
-            try:
-                return self._answer(one.pool, task, *args, **kwargs)
-            finally:
-                one.turn.release()
-        finally:
-            one.places.release()
+        with _has(one.turns):
+            return self._answer(one.pool, task, *args, **kwargs)
 
     def _answer(
         self, pool: ConfinedPool, task: Callable[Given, Answer], *args: Given.args, **kwargs: Given.kwargs
@@ -188,5 +189,14 @@ class FilmPictures:
 class _Child:
     def __init__(self, memory_bytes: int, seconds: float, waiting: int) -> None:
         self.pool = ConfinedPool(memory_bytes=memory_bytes, seconds=seconds)
-        self.places = threading.BoundedSemaphore(1 + waiting)
-        self.turn = threading.Lock()
+        self.turns = Turns(waiting=waiting, seconds=seconds)
+
+
+@contextmanager
+def _has(turns: Turns) -> Iterator[None]:
+    """Raises NoPicture."""
+    try:
+        with turns.turn():
+            yield
+    except Busy:
+        raise no_picture(BUSY) from None

@@ -73,7 +73,7 @@ class InputPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class MapLayer:
-    """Where a finding's logit came from, to be laid over the film's picture of the same size."""
+    """Where a finding's logit came from, to be laid over the film's picture and stretched to its size."""
 
     png: bytes
     """8 bits, RGBA; transparent where there is no map, and where nothing spoke for the finding."""

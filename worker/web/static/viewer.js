@@ -77,13 +77,12 @@
 
   function draw(quick = false) {
     const query = new URLSearchParams(quick ? { side: screen } : side() ? { side: side() } : {});
-    const layer = query.toString();
     if (chosen) query.set("centre", chosen[0]), query.set("width", chosen[1]);
     if (inverted) query.set("invert", "1");
     wanted.picture = `${at}/picture.png${query.size ? "?" : ""}${query}`;
     load("picture");
     if (finding && !quick) {
-      wanted.map = `${at}/map/${encodeURIComponent(finding)}.png${layer ? "?" : ""}${layer}`;
+      wanted.map = `${at}/map/${encodeURIComponent(finding)}.png?side=${screen}`; // smooth: the browser enlarges it
       load("map");
     }
     if (layers.map) layers.map.hidden = !finding || !shown.map?.includes(`/map/${encodeURIComponent(finding)}.png`);
