@@ -11,6 +11,7 @@
     ├── NotMade                 this time there is no report of a night; the relay tries again
     ├── NotAsked                a PACS gave no whole answer to what it was asked
     │   └── PacsAway            there was no association to ask over
+    ├── Busy                    too many wait for it, or a turn did not come in time
     ├── NoPicture               a film, its map or what the network saw of it cannot be shown
     └── Undelivered             an alarm's message or a result did not arrive; it is sent again
     SQLAlchemyError
@@ -91,6 +92,10 @@ class NotAsked(WorkerError):
 
 class PacsAway(NotAsked):
     """There was no association to ask over, or it would have been of no use."""
+
+
+class Busy(WorkerError):
+    """Too many wait for it, or a turn did not come in time."""
 
 
 class NoPicture(WorkerError):

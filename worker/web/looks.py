@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Engine, select
 
 from worker.audit import trail
 from worker.audit.actions import Action
@@ -17,9 +17,12 @@ ONE_LOOK = timedelta(minutes=10)
 def looked(ask: Ask, instance_id: int) -> None:
     """Once it is known that the film will be shown, and before it is: what cannot be recorded is not shown. A HEAD
     shows nothing. Raises SQLAlchemyError."""
-    engine, actor = ask.site.database, ask.actor
-    if ask.request.method == "HEAD":
-        return
+    if ask.request.method != "HEAD":
+        record_look(ask.site.database, ask.actor, instance_id)
+
+
+def record_look(engine: Engine, actor: str, instance_id: int) -> None:
+    """Raises SQLAlchemyError."""
     with reading(engine) as connection:
         if _recorded(connection, actor, instance_id):
             return

@@ -5,9 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
-class Busy(Exception):
-    """Too many wait, or a turn did not come in time."""
+from worker.errors import Busy
 
 
 class Turns:

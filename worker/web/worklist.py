@@ -9,7 +9,7 @@ from model.findings import SPOKEN
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import reading, snapshot
 from worker.db.tables import instance
-from worker.errors import NotFound, WrongState
+from worker.errors import Busy, NotFound, WrongState
 from worker.monitoring.readings import HIDDEN
 from worker.states import State
 from worker.web.blind import hidden
@@ -17,7 +17,6 @@ from worker.web.looks import looked
 from worker.web.page import Ask, Page
 from worker.web.people import WebRole
 from worker.web.site import go_to
-from worker.web.turns import Busy
 from worker.web.worklist_films import MOST_FILMS, films_of
 from worker.web.worklist_filters import LIVE, ORDERS, Filters, is_uid, saved_views
 

@@ -5,7 +5,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 
-from worker.web.turns import Busy, Turns
+from worker.errors import Busy
+from worker.web.turns import Turns
 
 KEPT_VIEWS = 64
 AT_ONCE = 3

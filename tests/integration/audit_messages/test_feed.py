@@ -18,7 +18,7 @@ from worker.audit_messages.patients import Patients
 from worker.db.session import writing
 from worker.db.tables import audit_event, instance
 from worker.receiving.refusals import Refusals
-from worker.web.looks import looked
+from worker.web.looks import record_look
 from worker.web.people import Person, WebRole
 from worker.web.signing_in import sessions, users
 from worker.web.signing_in.failures import Failures
@@ -174,7 +174,7 @@ def test_every_event_of_the_trail_makes_a_valid_message_or_none(site: Site, repo
 def test_a_look_at_a_film_is_an_access(site: Site, repository: AuditRepository) -> None:
     key = site.film("a")
     for actor in ("operator:alex", "operator:kim", "operator:alex"):
-        looked(site.database, actor, key)
+        record_look(site.database, actor, key)
     site.send()
     assert repository.events() == ["DICOM Instances Transferred", *["DICOM Instances Accessed"] * 2]
     _, first, second = repository.came

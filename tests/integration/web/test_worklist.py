@@ -21,11 +21,11 @@ from worker.audit.actions import Action
 from worker.db.pseudonyms import accession_digest, digest_key
 from worker.db.session import writing
 from worker.db.tables import instance, truth
+from worker.errors import Busy
 from worker.monitoring.readings import HIDDEN
 from worker.web import watching, worklist, worklist_views
 from worker.web.people import Person, WebRole
 from worker.web.site import Site
-from worker.web.turns import Busy
 from worker.web.watching import Changes
 from worker.web.worklist_films import WorklistPage, films_of
 from worker.web.worklist_filters import Filters

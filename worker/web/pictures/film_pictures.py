@@ -18,12 +18,12 @@ from model.heat import layer, placed
 from model.preprocess import PreprocessSpec
 from worker.bundles.networks import FindBundle, Network, Networks
 from worker.confined import ConfinedPool
-from worker.errors import NotFound
+from worker.errors import Busy, NotFound
 from worker.web.pictures import child
 from worker.web.pictures.faults import BUSY, NO_BUNDLE, NO_MAP, no_picture, of_child
 from worker.web.pictures.png import to_png
 from worker.web.pictures.values import FilmPicture, InputPicture, MapLayer, Seen, SpooledFilm
-from worker.web.turns import Busy, Turns
+from worker.web.turns import Turns
 
 log = logging.getLogger("xrayq.web")
 
