@@ -164,7 +164,7 @@ def _named_by(connection: Connection, reader: str) -> tuple[set[str], set[str]]:
 
 
 def _hidden(connection: Connection, reader: str) -> Iterator[Row[Any]]:
-    columns = [instance.c.id, instance.c.received_at, instance.c.finished_at]
+    columns = [instance.c[name] for name in ("id", "received_at", "finished_at")]
     drawn = instance.alias()
     for chunk in _chunks(list(queue_of(connection, reader).waiting)):
         uids = select(drawn.c.sop_instance_uid).where(drawn.c.id.in_(chunk))

@@ -4,12 +4,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.web.conftest import Watched, served
+from tests.integration.web.test_reading import drawn
 from tests.services import environment
+from worker.db.session import make_engine
 from worker.demo import CHEST, sample_path
 from worker.settings import Settings
 
@@ -20,9 +23,13 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def page_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def page_at(home: Path) -> Iterator[str]:
     """A service that has scored NEMA's chest film, which it flags."""
-    home = tmp_path_factory.mktemp("home")
     ran = subprocess.run(
         [sys.executable, "-m", "worker.cli", "demo", "--films", str(sample_path(CHEST)), "--home", str(home)],
         env=environment(),
@@ -128,3 +135,21 @@ def test_it_is_a_plain_picture_without_scripts(tab: Tab, page_at: str) -> None:
         assert picture["width"] > 200
         assert not page.locator("[data-do=invert]").is_visible()
         page.context.close()
+
+
+def test_it_is_labelled_by_two_keys_before_its_score_is_shown(tab: Tab, page_at: str, home: Path) -> None:
+    database = make_engine(Settings(home=home).database)
+    drawn(database, [1])
+    database.dispose()
+    with tab(page_at) as watched:
+        page, text = watched.page, watched.page.locator("main")
+        watched.goto("/film/1")
+        expect(text).to_contain_text("hidden until you label it")
+        expect(text).not_to_contain_text("0.9")
+        watched.goto("/reading")
+        page.locator("main a[href='/reading/next']").click()
+        page.wait_for_url("**/reading/1")
+        page.keyboard.press("1")
+        page.keyboard.press("Enter")
+        expect(text).to_contain_text("Your label: normal")
+        expect(text).to_contain_text("0.91")
