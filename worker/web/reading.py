@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from starlette.responses import Response
 
+from model.findings import SPOKEN
 from worker.db.session import reading as looking
 from worker.errors import WrongState
 from worker.instances import InstanceView, find
@@ -42,7 +43,14 @@ def film(ask: Ask) -> Response:
     if label is not None:  # with its score, and perhaps without its picture
         looked(ask, shown.id)
     return ask.site.page(
-        "reading_film.html", ask, film=shown, hidden=hidden, label=label, queue=queue, findings=ask.site.findings()
+        "reading_film.html",
+        ask,
+        film=shown,
+        hidden=hidden,
+        label=label,
+        queue=queue,
+        findings=ask.site.findings(),
+        spoken=SPOKEN,
     )
 
 
