@@ -4,7 +4,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import perf_counter
 
 import pytest
 from sqlalchemy import make_url, update
@@ -47,9 +46,9 @@ def test_the_worklist_of_ten_thousand_films_opens_and_filters_at_once(
         print(
             f"{make_url(database_url).get_backend_name()}: opens in {min(opened):.0f} to {max(opened):.0f} ms; filters:"
         )
-        print(", ".join(f"{name}={CHOICES[name]} {1000 * seconds:.0f} ms" for name, seconds in shown.items()))
+        print(", ".join(f"{name}={CHOICES[name]} {taken:.0f} ms" for name, taken in shown.items()))
     assert min(opened) < 1000 * OPENS * BUSY
-    assert max(shown.values()) < FILTERS * BUSY
+    assert max(shown.values()) < 1000 * FILTERS * BUSY
 
 
 def fill(database_url: str) -> None:
@@ -65,16 +64,21 @@ def fill(database_url: str) -> None:
     engine.dispose()
 
 
+CHOSEN = """([name, value]) => new Promise(resolve => {
+  const field = document.querySelector(`form.filters [name=${name}]`), begun = performance.now();
+  const shown = () => document.querySelector("#films").getAttribute("hx-get").includes(`${name}=${value}`);
+  const done = () => requestAnimationFrame(() => resolve(performance.now() - begun));
+  new MutationObserver((_, seen) => shown() && (seen.disconnect(), done())).observe(
+    document.querySelector("main"), {childList: true, subtree: true, attributes: true});
+  field.value = value;
+  field.dispatchEvent(new Event("change", {bubbles: true}));
+})"""
+"""Milliseconds from the choice until the frame that shows its rows, by the browser's clock."""
+
+
 def choose(watched: Watched, name: str, value: str) -> float:
-    """Seconds from the choice to the rows; the filters are clear again afterwards."""
-    page = watched.page
-    page.goto(watched.at + "/")
-    field = page.locator(f"form.filters [name={name}]")
-    with page.expect_response(lambda answer: f"{name}={value}" in answer.url) as answered:
-        begun = perf_counter()
-        field.select_option(value)
-    assert answered.value.status == 200
-    page.wait_for_function(
-        "([n, v]) => document.querySelector('#films').getAttribute('hx-get').includes(n + '=' + v)", arg=[name, value]
-    )
-    return perf_counter() - begun
+    """Milliseconds from the choice to the rows; the filters are clear again afterwards."""
+    watched.goto("/")
+    taken: float = watched.page.evaluate(CHOSEN, [name, value])
+    assert watched.page.locator("form.filters").locator(f"[name={name}]").input_value() == value
+    return taken
