@@ -45,7 +45,7 @@ class _Asked:
 
 
 def picture(ask: Ask) -> Response:
-    """As displayed, or by another window, or black for white."""
+    """As displayed, or by another window, black for white, or both. Raises ConfigurationError."""
     asked, side, look = _asked(ask), _side(ask), _look(ask)
     return _png(ask, asked, lambda: asked.pictures.picture(asked.film, side=side, look=look).png)
 

@@ -8,13 +8,13 @@ class WebRole(StrEnum):
     """What a person may do. Each may do all that those before it may."""
 
     VIEWER = "viewer"
-    """Look at everything that is no patient's data: worklist, films, reports, operations."""
+    """Look at worklist, films with their UIDs, reports and operations; not take a report's `instances.csv`."""
     READER = "reader"
     """Also label films."""
     OPERATOR = "operator"
     """Also acknowledge alarms, requeue and reject films, admit senders."""
     ADMIN = "admin"
-    """Also change which bundle is live, and who may sign in."""
+    """Also change which bundle is live, and accept or silence devices."""
 
     def includes(self, least: "WebRole") -> bool:
         ranks = list(WebRole)

@@ -33,7 +33,7 @@ def following(ask: Ask) -> Response:
 
 
 def film(ask: Ask) -> Response:
-    """One film to be labelled; with its score once the label is in, or where it was not drawn."""
+    """One film to be labelled; with its score once the label is in, also where it was not drawn."""
     shown = _film(ask)
     reader = ask.visit.person.name
     with looking(ask.site.database) as connection:
