@@ -507,10 +507,12 @@ class Settings(WebSettings):
             if port and port in names:
                 raise ValueError(f"{names[port]} and {variable} are both {port}: give each its own")
             names[port] = variable
-        if self.stow and (port := setting_values.listening_place(self.stow).port) in names:
-            raise ValueError(f"{names[port]} and XRAYQ_STOW are both {port}: give each its own")
-        if self.web and (port := setting_values.listening_place(self.web).port) in names:
-            raise ValueError(f"{names[port]} and XRAYQ_WEB are both {port}: give each its own")
+        for name, place in (("XRAYQ_STOW", self.stow), ("XRAYQ_WEB", self.web)):
+            if not place:
+                continue
+            if (port := setting_values.listening_place(place).port) in names:
+                raise ValueError(f"{names[port]} and {name} are both {port}: give each its own")
+            names[port] = name
         return self
 
     @property

@@ -306,6 +306,7 @@ TLS = {"tls_certificate": "/c", "tls_key": "/k", "tls_authorities": "/a"}
         ({"stow": "tls:127.0.0.1:8443"}, "needs XRAYQ_TLS_CERTIFICATE"),
         ({"stow": "tls:127.0.0.1:8443"} | TLS | {"tls_authorities": None}, "needs XRAYQ_TLS_AUTHORITIES"),
         ({"stow": "localhost:9110"}, "XRAYQ_GATEWAY_HTTP_PORT and XRAYQ_STOW are both 9110"),
+        ({"stow": "localhost:8042", "web": "localhost:8042"}, "XRAYQ_STOW and XRAYQ_WEB are both 8042"),
         ({"stow_tokens": "CR1"}, "XRAYQ_STOW_TOKENS entry 1 should be AE_TITLE:TOKEN"),
         ({"stow_tokens": "CR1:short"}, "16 characters or more"),
         ({"stow_tokens": "CR1:0123456789abcdef,CR2:0123456789abcdef"}, "one token twice"),
