@@ -50,6 +50,7 @@ class Filters:
     def of(cls, query: Mapping[str, str]) -> "Filters":
         """Of a URL. What is not understood is left out: an old link shows more, and never an error."""
         given = {name: query.get(name, "").strip()[:LONGEST] for name in cls.__dataclass_fields__ if name != "page"}
+        given = {name: text if text.isprintable() else "" for name, text in given.items()}  # PostgreSQL takes no NUL
         for name in ("since", "until"):
             given[name] = given[name] if _day(given[name]) else ""
         given["state"] = given["state"] if given["state"] in list(State) else ""

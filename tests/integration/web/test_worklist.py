@@ -57,7 +57,7 @@ def test_flags_stand_first_and_filters_find_what_they_say(browser: TestClient, d
     changed(database, other, state="failed", reason="corrupt_pixels")
     assert shown(browser, "/?state=failed") == shown(browser, "/?reason=corrupt_pixels") == [other]
     assert shown(browser, "/?since=2999-01-01") == []
-    assert len(shown(browser, "/?since=yesterday&state=%27&page=x&order=drop")) == 3
+    assert len(shown(browser, "/?since=yesterday&state=%27&page=x&order=drop&ae=%00&flag=a%00")) == 3
     row: dict[str, object] = {"sop_instance_uid": "1.1", "accession_digest": "", "reader": "kim", "label": "normal"}
     row |= {"read_on": datetime.now(UTC).date(), "imported_at": datetime.now(UTC)}
     with writing(database) as connection:
