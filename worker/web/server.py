@@ -18,7 +18,7 @@ LARGEST_HEAD = 16 << 10
 KEEP_ALIVE_SECONDS = 30
 STOP_SECONDS = 3
 MOST_REQUESTS = 256
-"""At once, live updates of open pages among them; the next is told 503."""
+"""Open connections, idle ones and live updates among them (uvicorn counts no requests); the next is told 503."""
 THREADS = 64
 """In which pages are answered. 24 at most are held by worklists (`worklist_views`), 24 by pictures (`film_tools`)."""
 

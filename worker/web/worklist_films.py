@@ -1,7 +1,7 @@
 """The films of the worklist: one query that orders them, and three small ones about those of a page.
 
 An answer looks through the newest MOST_FILMS films of the days, sender and state that are wanted, so that it takes the
-same time in the tenth year as in the first; narrower filters reach older films.
+same time in the tenth year as in the first. A filter by a rare reason, or by live or backfilled, walks through more.
 """
 
 from collections import defaultdict
